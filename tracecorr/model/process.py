@@ -1,0 +1,65 @@
+"""Processes and threads.  As in the kernel the table of descriptors hangs on the thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tracecorr.events import TaskId
+from tracecorr.model.fact import Fact
+
+if TYPE_CHECKING:
+    from tracecorr.model.fd_table import FdTable
+    from tracecorr.model.open_file import OpenFileDescription
+
+_SHUT = 16
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """A call that a thread has entered and not left; `on` is what its first descriptor refers to."""
+
+    name: str
+    fd: int | None
+    since: Fact
+    on: OpenFileDescription | None
+
+
+@dataclass(eq=False, slots=True)
+class Process:
+    """A process.  `forked` is the fact of its creation, None for one that is older than the log."""
+
+    pid: int | None
+    comm: str | None = None
+    parent: Process | None = None
+    forked: Fact | None = None
+    executed: Fact | None = None
+    ended: Fact | None = None
+    unseen_children: Fact | None = None
+    tasks: set[Task] = field(default_factory=set)
+
+
+@dataclass(eq=False, slots=True)
+class Task:
+    """A thread.
+
+    `left` is the call that it has just returned from, when that began in another line; `lines` counts its events: a
+    task without any may be asleep, or not traced at all.  `seen` is one that a look at the host found.  `reaped` says
+    that the log told of its very end: until then lines of calls that its process' exit cut short may follow.
+    `detached` says that the tracer has let go of it.
+    """
+
+    id: TaskId
+    process: Process
+    table: FdTable
+    call: Call | None = None
+    left: Call | None = None
+    ended: Fact | None = None
+    lines: int = 0
+    reaped: bool = False
+    detached: bool = False
+    older: bool = False
+    seen: bool = False
+    last_eof: OpenFileDescription | None = None
+    shut: deque[OpenFileDescription] = field(default_factory=lambda: deque(maxlen=_SHUT))
