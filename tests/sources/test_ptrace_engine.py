@@ -107,7 +107,14 @@ def in_short(happened: Iterable[Event]) -> dict[int, list[tuple[str, dict[str, A
             elif isinstance(value, (list, tuple)):
                 fields[name] = list(value)
         found.setdefault(fields.pop("task"), []).append((type(event).__name__, fields))
-    return found
+    return {task: _ends_last(told) for task, told in found.items()}
+
+
+# SIGCHLD comes when it comes, and two that wait become one (signal(7)): each end is compared once, whenever it was told.
+def _ends_last(told: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    ends = sorted({fields["child"] for name, fields in told if name == "ChildEnded"})
+    rest = [one for one in told if one[0] != "ChildEnded"]
+    return [*rest, *(("ChildEnded", {"child": child}) for child in ends)]
 
 
 # The first process reads a byte and closes a pipe before it becomes the program: it was held back.
