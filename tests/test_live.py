@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 import tracecorr
-from tests.live import headless
+from tests.live import PATIENCE, headless, wait_for
 from tracecorr import demo
 from tracecorr.live import Bounds, attach
 from tracecorr.scanning import scan
@@ -29,7 +29,6 @@ from tracecorr.sources import procfs, tracefs_mount
 from tracecorr.sources.engines import ENGINES
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 20.0
 
 
 @pytest.fixture(params=ENGINES)
@@ -39,13 +38,6 @@ def engine(request: pytest.FixtureRequest) -> str:
     if lacking := ENGINES[name].missing():
         pytest.skip("; ".join(f"{each.what}: {each.why}" for each in lacking))
     return name
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from tests.live import PATIENCE, wait_for
 from tracecorr.errors import EngineUnavailable, NoSuchProcess, UnreadableInput
 from tracecorr.events import (
     ConnectionAccepted,
@@ -56,7 +57,6 @@ from tracecorr.syscalls.record import (
 LACKING = tracefs.missing()
 pytestmark = pytest.mark.skipif(bool(LACKING), reason="; ".join(f"{each.what}: {each.why}" for each in LACKING))
 
-PATIENCE = 20.0
 PYTHON = [os.path.realpath(sys.executable), "-E", "-S", "-c"]
 ROUNDS = int(os.environ.get("TRACECORR_KILLS", "3"))
 
@@ -118,14 +118,13 @@ def step(value=None):
 @pytest.fixture(autouse=True)
 def nothing_of_ours_stays() -> Iterator[None]:
     yield
-    assert ours() == []
+    assert instances_of(os.getpid()) == []
 
 
-def ours() -> list[str]:
-    """The instances of this process."""
+def instances_of(pid: int) -> list[str]:
     root = tracefs_mount.locate()
     try:
-        return [name for name in os.listdir(f"{root.path}/instances") if name.startswith(f"tracecorr-{os.getpid()}-")]
+        return [name for name in os.listdir(f"{root.path}/instances") if name.startswith(f"tracecorr-{pid}-")]
     finally:
         root.close()
 
@@ -382,6 +381,10 @@ for _ in range(40):
     assert {record.size for record in sent} == {5}
 
 
+def is_of(record: DescriptorFound, port: int) -> bool:
+    return port in [end.port for end in (record.local, record.peer) if end is not None]
+
+
 def test_a_connection_that_is_closed_at_once_is_not_told_and_one_that_stays_is() -> None:
     records = launched("""
 listener = socket.create_server(("127.0.0.1", 0))
@@ -403,7 +406,7 @@ time.sleep(1)
     assert states[0] == (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT)
     assert len(states) == 2  # the program's end closes it
     # Before its exec the program has what we have open, connections of the test runner, too.
-    found = [r for r in records if isinstance(r, DescriptorFound) and r.local and r.local.port == listening and r.peer]
+    found = [r for r in records if isinstance(r, DescriptorFound) and r.state is not None and is_of(r, listening)]
     # Whose connection it is comes before its FIN, what became of it when it was looked at.
     assert [(record.state, record.unread) for record in found] == [
         (TcpState.ESTABLISHED, None),
@@ -679,7 +682,7 @@ def test_nothing_else_in_tracefs_changes() -> None:
             program.says()
             tracing = tracefs.attach([program.pid])
             try:
-                assert len(ours()) == 2
+                assert len(instances_of(os.getpid())) == 2
                 assert state() == before
             finally:
                 tracing.close()
@@ -751,14 +754,6 @@ while True:
 """
 
 
-def instances_of(pid: int) -> list[str]:
-    root = tracefs_mount.locate()
-    try:
-        return [name for name in os.listdir(f"{root.path}/instances") if name.startswith(f"tracecorr-{pid}-")]
-    finally:
-        root.close()
-
-
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_a_tracer_killed_under_load_leaves_the_server_unharmed_and_its_instance_to_the_next(number: int) -> None:
     asked: list[bool] = []
@@ -785,7 +780,7 @@ def test_a_tracer_killed_under_load_leaves_the_server_unharmed_and_its_instance_
                 finally:
                     tracer.kill()
             before = len(asked)
-            wait_for(lambda: len(asked) > before + 20)
+            wait_for(lambda: len(asked) > before + 20, "the server answers")
         finally:
             stop.set()
             client.join()
@@ -793,14 +788,7 @@ def test_a_tracer_killed_under_load_leaves_the_server_unharmed_and_its_instance_
         assert program.process is not None and program.process.poll() is None
         tracefs.attach([program.pid]).close()
         # Another test's start may be removing it just now.
-        wait_for(lambda: not instances_of(tracer.pid))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        wait_for(lambda: not instances_of(tracer.pid), "the next start has removed it")
 
 
 def test_only_instances_of_runs_that_are_gone_are_removed() -> None:
