@@ -9,13 +9,14 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.live import wait_for
-from tests.tracees import Server, assert_untouched, built, busy, status, tracer
+from tests.live import PATIENCE, wait_for
+from tests.tracees import ROOT, Server, assert_untouched, built, busy, status, tracer
 from tracecorr.sources import ptrace_engine
 
 ROUNDS = int(os.environ.get("TRACECORR_ROUNDS", "2"))
@@ -84,11 +85,6 @@ def test_a_stop_and_a_continuation_from_outside_work_as_without_a_tracer() -> No
         assert_untouched(server)
 
 
-# While it handles the signal that stops the other, that signal is its own to lose.
-def asleep(tracer: subprocess.Popen[str]) -> bool:
-    return status(tracer.pid, tracer.pid)["State"][0] == "S"
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_process_that_is_stopped_when_the_tracer_ends_stays_stopped(number: signal.Signals) -> None:
     with busy() as server:
@@ -102,6 +98,55 @@ def test_a_process_that_is_stopped_when_the_tracer_ends_stays_stopped(number: si
         wait_for(lambda: status(pid, pid)["State"][0] == "T", "it is stopped as before")
         os.kill(pid, signal.SIGCONT)
         assert_untouched(server)
+
+
+# Dies between the report of a stop and its answer, and while it looks at what the stopped threads have open.
+DIES_WITH_A_STOP_IN_HAND = """
+import os, signal, sys
+from tracecorr.sources.ptrace_calls import stops
+from tracecorr.sources.ptrace_seize import seize
+
+seize([int(sys.argv[1])])
+print("ready", flush=True)
+while all(status >= 0x80 for _, status in stops(1, block=True)):
+    pass
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+DIES_AS_IT_LOOKS = """
+import os, signal, sys
+from tracecorr.sources.ptrace_calls import PTRACE_SYSCALL
+from tracecorr.sources.ptrace_seize import seize
+from tracecorr.sources.ptrace_tracing import PtraceTracing
+from tracecorr.sources.syscall_info import reader
+
+seized = seize([int(sys.argv[1])])
+print("ready", flush=True)
+sys.stdin.readline()
+tracing = PtraceTracing("", seized, PTRACE_SYSCALL, reader(), release=lambda: os.kill(os.getpid(), signal.SIGKILL))
+list(tracing.records(1))
+"""
+
+
+@pytest.mark.parametrize("program", [DIES_WITH_A_STOP_IN_HAND, DIES_AS_IT_LOOKS])
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTERM])
+def test_a_signal_reaches_the_process_also_when_its_tracer_is_killed(program: str, number: signal.Signals) -> None:
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        try:
+            command = [sys.executable, "-c", program, str(process.pid)]
+            with subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+            ) as killed:
+                assert killed.stdout is not None
+                assert killed.stdout.readline() == "ready\n"
+                os.kill(process.pid, number)
+                killed.communicate("now\n")
+            assert killed.returncode == -signal.SIGKILL
+            if number == signal.SIGSTOP:
+                wait_for(lambda: status(process.pid, process.pid)["State"][0] == "T", "it is stopped")
+            else:
+                assert process.wait(PATIENCE) == -number
+        finally:
+            process.kill()
 
 
 def test_a_process_that_was_stopped_before_can_be_traced_and_is_stopped_after() -> None:

@@ -126,24 +126,33 @@ _DEATHS: Final = frozenset([CLD_EXITED, CLD_KILLED, CLD_DUMPED])
 # Nothing here asks for WEXITED without naming the thread, so no child of the program around us is ever reaped: stops
 # of traced threads are reported whatever is asked for (wait(2), WUNTRACED), and WCONTINUED asks for the least.
 # __WNOTHREAD leaves out what other threads of ours trace.
-_STOPS: Final = WCONTINUED | WALL | WNOTHREAD
+_TAKEN: Final = WCONTINUED | WALL | WNOTHREAD | WNOHANG
+_SEEN: Final = WCONTINUED | WALL | WNOTHREAD | WNOWAIT
 _NULL: Final = None
+
+
+def signal_of(status: int) -> int:
+    """Return the signal that a stop holds back, 0 for a stop that is not about one."""
+    return status if status < 0x80 else 0
 
 
 def stops(most: int, *, block: bool) -> list[tuple[int, int]]:
     """Return threads that have stopped, each with what /proc calls its exit code: the signal, the event above it.
 
-    With `block` wait for the first one; a signal ends that.  At most `most` are collected.
+    With `block` wait for the first one; a signal ends that.  At most `most` are collected.  A stop that holds back a
+    signal ends the list and stays as it is until it is answered: once it is waited for, only we know of the signal, and
+    it dies with us (wait_task_stopped() in kernel/exit.c, ptrace_signal() in kernel/signal.c).
     """
     found: list[tuple[int, int]] = []
     words, address = _SIGINFO_WORDS, _SIGINFO_AT
-    flags = _STOPS if block else _STOPS | WNOHANG
-    while waitid(P_ALL, 0, address, flags, _NULL) == 0 and words[_SI_PID]:
-        flags = _STOPS | WNOHANG
-        if words[_SI_CODE] == CLD_TRAPPED:
-            found.append((words[_SI_PID], words[_SI_STATUS]))
-            if len(found) >= most:
-                break
+    flags = _SEEN if block else _SEEN | WNOHANG
+    while len(found) < most and waitid(P_ALL, 0, address, flags, _NULL) == 0 and (tid := words[_SI_PID]):
+        flags = _SEEN | WNOHANG
+        if words[_SI_CODE] == CLD_TRAPPED and signal_of(words[_SI_STATUS]):
+            found.append((tid, words[_SI_STATUS]))
+            break
+        if waitid(P_PID, tid, address, _TAKEN, _NULL) == 0 and words[_SI_PID] and words[_SI_CODE] == CLD_TRAPPED:
+            found.append((tid, words[_SI_STATUS]))  # of now: a thread that is killed leaves its stop for its last one
     return found
 
 

@@ -15,6 +15,7 @@ from tracecorr.sources.ptrace_calls import (
     event_message,
     interrupt,
     resume,
+    signal_of,
     stop_of,
     stops,
 )
@@ -23,11 +24,6 @@ _GRACE: Final = 0.02  # seconds in which a busy thread stops by itself
 _BEAT: Final = 0.02
 _LOST: Final = 0.2  # seconds after which a stop would have been reported
 _PATIENCE: Final = 10.0
-
-
-def signal_of(status: int) -> int:
-    """Return the signal that a stop holds back, 0 for a stop that is not about one."""
-    return status if status < 0x80 else 0
 
 
 class Release:

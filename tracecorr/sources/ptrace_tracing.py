@@ -29,6 +29,7 @@ from tracecorr.sources.ptrace_calls import (
     event_message,
     interrupt,
     resume,
+    signal_of,
     stop_of,
     stops,
 )
@@ -158,6 +159,10 @@ class PtraceTracing:
             interrupt(tid)
         while waiting and time.monotonic() < deadline:
             for tid, status in stops(len(waiting) + 1, block=True):
+                if number := signal_of(status):
+                    resume(self._go, tid, number)  # not ours to keep that long
+                    interrupt(tid)
+                    continue
                 self._held[tid] = status
                 waiting.discard(tid)
                 child = event_message(tid) if status >> 8 in BIRTHS else None
