@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracecorr.sources.ring_buffer import BadPage, PageHeader, TraceEvent, parse_header_page, read_page
+from tracecorr.sources.ring_buffer import BadPage, PageHeader, TraceEvent, parse_header_page, read_page, unfold
 from tracecorr.sources.trace_format import Layout, layout, located_text, parse_format
+from tracecorr.sources.trace_rows import Row, shape_of
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "tracefs"
 SIZE = 4096
@@ -240,6 +241,64 @@ def test_a_recorded_page_with_any_bytes_changed_does_no_harm(data: st.DataObject
     with contextlib.suppress(BadPage):
         read_page(bytes(page), HEADER, LAYOUTS, events)
     assert all(event.name in TAKEN for event in events)
+
+
+# Rows.
+
+CLOSES = BY_NAME["sys_enter_close"]
+SHAPE = shape_of(CLOSES, "fd")
+LITTLE = pytest.mark.skipif(sys.byteorder != "little", reason="rows are read on little-endian machines alone")
+
+
+def close(delta: int, tid: int, fd: int) -> bytes:
+    return word(6, delta) + struct.pack("=HBBiiIQ", CLOSES.id, 1, 0, tid, 3, 0, fd)
+
+
+def both_ways(page: bytes) -> tuple[list[TraceEvent], list[TraceEvent], list[Row]]:
+    """The events of a page read one by one, and with rows, which are unfolded again; and the rows."""
+    layouts = {**ONE, CLOSES.id: LAYOUTS[CLOSES.id]}
+    plain: list[TraceEvent] = []
+    left: list[TraceEvent] = []
+    rows: list[Row] = []
+    unfolded: list[TraceEvent] = []
+    lost = read_page(page, PLAIN, layouts, plain)
+    assert read_page(page, PLAIN, layouts, left, rows, SHAPE) == lost
+    for row in rows:
+        unfold(row, layouts, unfolded)
+        assert row.at == unfolded[-1].at
+        assert row.threads == {event.values[0] & 0xFFFFFFFF for event in unfolded}
+        assert row.numbers == {event.values[1] & 0xFFFFFFFF for event in unfolded}
+    return plain, unfolded + left, rows
+
+
+@LITTLE
+@given(
+    closes=st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(1, 9), st.integers(0, 1 << 33)), max_size=40),
+    rest=st.lists(st.tuples(st.booleans(), st.integers(0, 1 << 20), st.integers(0, 99)), max_size=20),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_row_has_the_events_that_would_have_been_read(
+    closes: list[tuple[int, int, int]], rest: list[tuple[bool, int, int]]
+) -> None:
+    body = b"".join(close(*each) for each in closes)
+    body += b"".join(close(delta, 1, number) if it else one(delta, number) for it, delta, number in rest)
+
+    plain, ours, rows = both_ways(page_of(body))
+
+    assert ours == plain
+    assert rows or len(closes) < 8
+
+
+@LITTLE
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_row_with_any_bytes_changed_is_read_as_without_rows_or_refused(data: st.DataObject) -> None:
+    page = bytearray(page_of(b"".join(close(7, 1, fd) for fd in range(30))))
+    for place, value in data.draw(st.lists(st.tuples(st.integers(16, len(page) - 1), st.integers(0, 255)), max_size=8)):
+        page[place] = value
+    with contextlib.suppress(BadPage):
+        plain, ours, _ = both_ways(bytes(page))
+        assert ours == plain
 
 
 # Formats.

@@ -15,6 +15,7 @@ from tracecorr.sources.trace_ends import Ends, ends_of
 from tracecorr.sources.trace_look import Looks
 from tracecorr.sources.trace_reader import Ordered
 from tracecorr.sources.trace_records import FOUND, Translator
+from tracecorr.sources.trace_rows import Row
 from tracecorr.sources.trace_sieve import Sieve
 from tracecorr.sources.trace_waits import STAY, Waits
 from tracecorr.sources.trace_window import Window
@@ -96,9 +97,10 @@ def test_a_connection_is_passed_over_when_its_fin_went_out_inside_the_close() ->
         [],  # no FIN at all: somebody else holds it
         [state(11, CHILD, TcpState.ESTABLISHED, TcpState.FIN_WAIT1)],  # another task's
         [call(11, "sys_enter_close", SERVER, 3), state(12, SERVER, TcpState.ESTABLISHED, TcpState.FIN_WAIT1)],
+        [call(11, "sys_enter_shutdown", SERVER, 6, 1), state(12, SERVER, TcpState.ESTABLISHED, TcpState.FIN_WAIT1)],
         [state(11, SERVER, TcpState.ESTABLISHED, TcpState.CLOSE)],  # a reset, perhaps of another connection
     ],
-    ids=["no-fin", "of-another-task", "of-another-close", "reset"],
+    ids=["no-fin", "of-another-task", "of-another-close", "of-a-shutdown", "reset"],
 )
 def test_a_connection_whose_close_was_not_seen_to_be_the_last_is_told(between: list[TraceEvent]) -> None:
     engine = Engine()
@@ -175,6 +177,30 @@ def test_a_table_that_was_split_hides_no_close() -> None:
                 call(4, "sys_enter_close", SERVER, 5), call(5, "sys_enter_close", THREAD, 5))  # fmt: skip
 
     assert names(engine.told()).count("close") == 2
+
+
+def row(*numbers: int, tid: int = SERVER) -> Row:
+    return Row(b"", 0, 0, 0, 0, frozenset([tid]), frozenset(numbers))
+
+
+def concerned(engine: Engine, of: Row, *newer: TraceEvent) -> bool:
+    return list(engine.sieve.concerned([of], newer)) == [of]
+
+
+def test_a_row_of_closes_is_looked_into_when_one_of_them_would_be_kept() -> None:
+    engine = Engine()
+    engine.take(*accepted(1, 5), *accepted(3, 6), call(9, "sys_enter_close", SERVER, 6))
+
+    assert not concerned(engine, row(7, 8))
+    assert not concerned(engine, row(6, 7))
+    assert not concerned(engine, row(6, 7, tid=THREAD))
+    assert concerned(engine, row(5, 7))
+    assert concerned(engine, row(6, 7, tid=CHILD))
+    assert concerned(engine, row(6, 7), *accepted(11, 6))
+    assert concerned(engine, row(7, 8, tid=CHILD), TraceEvent(11, "task_newtask", (SERVER, CHILD, b"", 0)))
+
+    engine.take(call(12, "sys_enter_unshare", THREAD, CLONE_FILES))
+    assert concerned(engine, row(6, 7))
 
 
 # Stays in CLOSE_WAIT.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from tracecorr.sources.trace_format import Layout, located_text, parse_fields
+from tracecorr.sources.trace_rows import Row, Shape, first_row
 
 # kernel/trace/ring_buffer.c: the upper bits of a page's commit word.
 RB_MISSED_EVENTS: Final = 1 << 31
@@ -60,9 +61,17 @@ def parse_header_page(text: str) -> PageHeader:
     return PageHeader(struct.Struct("=Q"), commit, fields["commit"].offset, data.offset, data.offset + data.size)
 
 
-def read_page(page: bytes, header: PageHeader, layouts: Mapping[int, Layout], into: list[TraceEvent]) -> int | None:
+def read_page(
+    page: bytes,
+    header: PageHeader,
+    layouts: Mapping[int, Layout],
+    into: list[TraceEvent],
+    rows: list[Row] | None = None,
+    shape: Shape | None = None,
+) -> int | None:
     """Append the events of one page that have a layout; return how many were lost before it, None if nobody counted.
 
+    A row of events of that shape at the page's beginning is appended to `rows` instead: unfold() has its events.
     Raises BadPage.
     """
     try:
@@ -71,10 +80,19 @@ def read_page(page: bytes, header: PageHeader, layouts: Mapping[int, Layout], in
         end = header.data_at + (commit & _COMMIT_MASK)
         if end > len(page):
             raise BadPage(f"{end} bytes committed in a page of {len(page)}")
-        _read_events(page, header.data_at, end, base, layouts, into)
+        at = header.data_at
+        if rows is not None and shape is not None and (row := first_row(page, at, end, base, shape)) is not None:
+            rows.append(row)
+            at, base = row.end, row.at
+        _read_events(page, at, end, base, layouts, into)
         return _lost(page, header, commit, end)
     except struct.error as error:
         raise BadPage(str(error)) from error
+
+
+def unfold(row: Row, layouts: Mapping[int, Layout], into: list[TraceEvent]) -> None:
+    """Append the events of a row."""
+    _read_events(row.page, row.start, row.end, row.before, layouts, into)
 
 
 def _lost(page: bytes, header: PageHeader, commit: int, end: int) -> int | None:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
-from tracecorr.sources.ring_buffer import BadPage, PageHeader, TraceEvent, parse_header_page, read_page
+from tracecorr.sources.ring_buffer import BadPage, PageHeader, TraceEvent, parse_header_page, read_page, unfold
 from tracecorr.sources.trace_format import Layout
 from tracecorr.sources.trace_instance import Instance
+from tracecorr.sources.trace_rows import Row, Shape
 
 # So many pages of one CPU are read before the next one has its turn.
 _PAGES: Final = 128
@@ -21,10 +22,11 @@ _by_time: Final = attrgetter("at")
 
 
 class Buffers:
-    """The per-CPU buffers of some instances, opened for reading."""
+    """The per-CPU buffers of some instances, opened for reading; events of `shape` may be read as rows."""
 
-    def __init__(self, instances: Sequence[Instance], layouts: Mapping[int, Layout]) -> None:
+    def __init__(self, instances: Sequence[Instance], layouts: Mapping[int, Layout], shape: Shape | None) -> None:
         self._layouts = layouts
+        self._shape = shape
         self._header: PageHeader | None = None
         self._files: list[int] = []
         self._poll = select.poll()
@@ -45,15 +47,20 @@ class Buffers:
         """Return when a buffer fills up, at the latest after so many seconds."""
         self._poll.poll(max(0, int(seconds * 1000)))
 
-    def read(self, into: list[TraceEvent]) -> int:
+    def read(self, into: list[TraceEvent], rows: list[Row]) -> int:
         """Append what there is, no end of it; return the time up to which nothing is missing, on the trace clock."""
         whole = trace_clock()
         for file in self._files:
-            if self._read_one(file, into):
-                whole = min(whole, into[-1].at)
+            events, folded = len(into), len(rows)
+            if self._read_one(file, into, rows):
+                whole = min(whole, max((it[-1].at for it in (into[events:], rows[folded:]) if it), default=0))
         return whole
 
-    def _read_one(self, file: int, into: list[TraceEvent]) -> bool:
+    def unfold(self, row: Row, into: list[TraceEvent]) -> None:
+        """Append the events of a row."""
+        unfold(row, self._layouts, into)
+
+    def _read_one(self, file: int, into: list[TraceEvent], rows: list[Row]) -> bool:
         assert self._header is not None
         size = self._header.size
         for _ in range(_PAGES):
@@ -64,7 +71,7 @@ class Buffers:
             if not page:
                 return False
             try:
-                lost = read_page(page, self._header, self._layouts, into)
+                lost = read_page(page, self._header, self._layouts, into, rows, self._shape)
             except BadPage:
                 self.damaged += 1
                 continue

@@ -12,8 +12,10 @@ from tracecorr.sources.ring_buffer import TraceEvent
 from tracecorr.sources.trace_format import Format, Layout, layout, part
 from tracecorr.sources.trace_instance import Instance, remove_stale
 from tracecorr.sources.trace_reader import Buffers
+from tracecorr.sources.trace_rows import Row, shape_of
 from tracecorr.sources.trace_table import (
     CALLS,
+    CLOSES,
     CONNECTIONS,
     ENDS_READ,
     READS,
@@ -70,7 +72,8 @@ class Recorder:
         self._others(self._connections, CONNECTIONS)
         form = self._tasks.format_of(SENDS)
         self._layouts[form.id] = layout(form, SENDS_FIELDS)
-        self.buffers = Buffers([self._tasks, self._connections], self._layouts)
+        shape = shape_of(self._tasks.format_of(CLOSES), "fd")
+        self.buffers = Buffers([self._tasks, self._connections], self._layouts, shape)
         self._open.callback(self.buffers.close)
         self._tasks.start()
         self._connections.start()
@@ -138,9 +141,9 @@ class Recorder:
         """Return the threads whose events the kernel records now."""
         return {int(word) for word in self._tasks.read("set_event_pid").split() if word.isdigit()}
 
-    def read(self, into: list[TraceEvent]) -> int:
+    def read(self, into: list[TraceEvent], rows: list[Row]) -> int:
         """Append the events that there are; return the time up to which they are complete, on the trace clock."""
-        return self.buffers.read(into)
+        return self.buffers.read(into, rows)
 
     def close(self) -> None:
         """Stop, and take everything of ours out of the kernel; again does nothing."""

@@ -7,12 +7,13 @@ is passed over only when the kernel says that its close was the last one: its FI
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from tracecorr.kernel import CLONE_FILES, CLONE_THREAD, TCP_STATES, TcpState
 from tracecorr.sources.ring_buffer import TraceEvent
 from tracecorr.sources.trace_ends import ends_of
+from tracecorr.sources.trace_rows import Row
 from tracecorr.sources.trace_table import NEW_NUMBERS
 from tracecorr.sources.trace_waits import Waits
 
@@ -23,6 +24,9 @@ _SYN_SENT: Final = TCP_STATES.index(TcpState.SYN_SENT)
 
 # A task enters these by close(2) or shutdown(2) alone: nothing that comes from the network leads there.
 _SENT_FIN: Final = {TCP_STATES.index(state) for state in (TcpState.FIN_WAIT1, TcpState.LAST_ACK)}
+
+# Those that return a new number.
+_OPENING: Final = frozenset(f"sys_exit_{name}" for name in NEW_NUMBERS)
 
 # Whatever may copy descriptors, or end many at once.
 _BARRIERS: Final = (
@@ -79,7 +83,7 @@ class Sieve:
             "inet_sock_set_state": self._state,
             "sock_recv_length": self._read,
             "task_newtask": self._new_task,
-            **dict.fromkeys((f"sys_exit_{name}" for name in NEW_NUMBERS), self._number),
+            **dict.fromkeys(_OPENING, self._number),
             **dict.fromkeys(("sys_enter_accept", "sys_enter_accept4"), self._accept),
             **dict.fromkeys(("sys_exit_accept", "sys_exit_accept4"), self._accept_exit),
             **dict.fromkeys(_BARRIERS, self._barrier),
@@ -91,6 +95,23 @@ class Sieve:
         self._forget()
         get = self._handlers.get
         return [event for event in events if (handler := get(event.name)) is None or handler(event)]
+
+    def concerned(self, rows: Iterable[Row], newer: Iterable[TraceEvent]) -> Iterator[Row]:
+        """Yield those rows of closes of which sift() might keep one, after these newer events, too."""
+        opened, made = set(), set()
+        for event in newer:
+            if event.name in _OPENING:
+                opened.add(event.values[1])
+            elif event.name == "task_newtask":
+                made.add(event.values[1])
+        for row in rows:
+            if not row.numbers.isdisjoint(opened) or not row.threads.isdisjoint(made) or self._may_keep(row):
+                yield row
+
+    def _may_keep(self, row: Row) -> bool:
+        numbers = row.numbers & self._numbers
+        tables = {self._threads.get(tid, tid) for tid in row.threads} if numbers else ()
+        return any(table in self._split or not numbers <= self._vacant.get(table, set()) for table in tables)
 
     # An accept that has been passed on is told for good, and so is its close.
     def _forget(self) -> None:
@@ -190,6 +211,7 @@ class Sieve:
     def _barrier(self, event: TraceEvent) -> bool:
         tid = event.values[0]
         table = self._threads.get(tid, tid)
+        self._closing.pop(tid, None)
         self._accepted.pop(table, None)
         if event.name == "sys_enter_unshare":
             self._split.add(table)  # some of its threads have a table of their own now
@@ -199,6 +221,6 @@ class Sieve:
         elif event.name == "sched_process_exit":
             self._vacant.pop(tid, None)
             self._split.discard(tid)
-            for index in (self._threads, self._entries, self._closing):
+            for index in (self._threads, self._entries):
                 index.pop(tid, None)
         return True

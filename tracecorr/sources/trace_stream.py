@@ -20,6 +20,7 @@ from tracecorr.sources.trace_look import Looks
 from tracecorr.sources.trace_reader import Ordered, trace_clock
 from tracecorr.sources.trace_recorder import Recorder
 from tracecorr.sources.trace_records import CENSUS, Translator
+from tracecorr.sources.trace_rows import Row
 from tracecorr.sources.trace_sieve import Sieve
 from tracecorr.sources.trace_waits import Waits
 from tracecorr.sources.trace_window import Window
@@ -70,7 +71,9 @@ class TracefsTracing:
     # What happened while the picture was taken is told by the events alone.
     def _join(self, seen: list[Record], threads: dict[int, int]) -> None:
         self._new: list[TraceEvent] = []
-        self._recorder.read(self._new)
+        rows: list[Row] = []
+        self._recorder.read(self._new, rows)
+        self._unfold(rows)
         window = Window(self._new, threads)
         self._first = [record for record in seen if window.untouched(record)]
         sockets = [it for it in seen if isinstance(it, DescriptorFound) and (it.target or "").startswith("socket:")]
@@ -121,7 +124,10 @@ class TracefsTracing:
     def _take(self, pause: float) -> None:
         self._recorder.buffers.wait(pause)
         began = trace_clock()
-        whole = self._recorder.read(self._new)
+        rows: list[Row] = []
+        whole = self._recorder.read(self._new, rows)
+        self._unfold(row for row in rows if row.at > whole)
+        self._unfold(self._sieve.concerned((row for row in rows if row.at <= whole), self._new))
         self._more = whole < began
         self._new.sort(key=_at)
         count = bisect_right(self._new, whole, key=_at)
@@ -136,6 +142,10 @@ class TracefsTracing:
         self._emitted = max(self._emitted, self._limit(whole))
         self._recorder.watch(self._waits.staying())
         self._recorder.leave_out(self._sieve.unconcerned)
+
+    def _unfold(self, rows: Iterable[Row]) -> None:
+        for row in list(rows):
+            self._recorder.buffers.unfold(row, self._new)
 
     # Whose a connection is comes before its FIN: until a look has told, the FIN waits, and all that follows.
     def _limit(self, whole: int) -> int:

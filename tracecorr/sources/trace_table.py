@@ -55,6 +55,8 @@ CALLS: Final[dict[str, Call]] = {
 }
 
 
+CLOSES: Final = "syscalls/sys_enter_close"
+
 # Those whose result is a new number, which may refer to a socket.
 NEW_NUMBERS: Final = ("accept", "accept4", "socket", "dup", "dup2", "dup3", "fcntl", "pidfd_open", "pidfd_getfd")
 
