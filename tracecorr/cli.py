@@ -227,6 +227,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def _traced(trace: Callable[..., Report], what: str, how: How, output: Output) -> int:
     from tracecorr.live import Bounds
 
+    # Events come by the thousand, and most are dropped at once: the collector took a sixth of all the work.
+    gc.set_threshold(100_000, 20, 50)
     jsonl = output.format == "jsonl"
     with console.recording(how.record) as record, console.live(what, quiet=output.quiet, jsonl=jsonl) as tell:
         report = trace(
