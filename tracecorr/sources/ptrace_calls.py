@@ -148,8 +148,9 @@ def stops(most: int, *, block: bool) -> list[tuple[int, int]]:
     flags = _SEEN if block else _SEEN | WNOHANG
     while len(found) < most and waitid(P_ALL, 0, address, flags, _NULL) == 0 and (tid := words[_SI_PID]):
         flags = _SEEN | WNOHANG
-        if words[_SI_CODE] == CLD_TRAPPED and signal_of(words[_SI_STATUS]):
-            found.append((tid, words[_SI_STATUS]))
+        status = words[_SI_STATUS]
+        if words[_SI_CODE] == CLD_TRAPPED and (status < 0x80 or (most == 1 and status == SYSCALL_STOP)):
+            found.append((tid, status))  # a lone thread's is answered before the next, too: no need to take it
             break
         if waitid(P_PID, tid, address, _TAKEN, _NULL) == 0 and words[_SI_PID] and words[_SI_CODE] == CLD_TRAPPED:
             found.append((tid, words[_SI_STATUS]))  # of now: a thread that is killed leaves its stop for its last one

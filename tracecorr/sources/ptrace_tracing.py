@@ -43,6 +43,9 @@ from tracecorr.syscalls.record import Record
 _BEAT: Final = 0.02
 _STOPPED_WITHIN: Final = 0.5  # seconds; a thread in an uninterruptible sleep does not stop, and opens nothing
 _TIME_TO_END: Final = 2.0  # seconds
+_ATTEMPTS: Final = 50 if len(os.sched_getaffinity(0)) > 1 else 0  # they take about as long as to wake another CPU
+_USELESS: Final = 4  # waits in a row in which that was in vain; then it is tried again at times
+_RETRY: Final = 16
 _WATCHED: Final = 64  # threads that are looked after at a tick
 
 
@@ -68,6 +71,7 @@ class PtraceTracing:
         self._release = release
         self._held: dict[int, int] = {}
         self._watched = 0
+        self._slept = 0
         self._closed = False
         for tid in seized:
             self._stops.tracees[tid] = Tracee(tid, go, self._numbers.of(tid))
@@ -100,10 +104,21 @@ class PtraceTracing:
         tracees, dying = self._stops.tracees, self._stops.dying
         if dying and (changed := await_change()) not in tracees and changed:
             time.sleep(0.001)  # a child of the program around us has ended, and waits for that to be noticed
-        found = stops(len(tracees), block=not dying)
+        found = stops(len(tracees), block=False) if dying else self._await_stops()
         if not found and not dying:
             time.sleep(0.001)  # a beat, or there is nobody to wait for: the next look around will tell
         return found
+
+    # The next stop of a busy thread comes within microseconds.  To sleep until then, and to be woken from another CPU,
+    # takes longer than all that is to be done: it is asked for again and again, as long as that has been of use.
+    def _await_stops(self) -> list[tuple[int, int]]:
+        most = len(self._stops.tracees)
+        self._slept += 1
+        for _ in range(_ATTEMPTS if self._slept < _USELESS or self._slept % _RETRY == 0 else 0):
+            if found := stops(most, block=False):
+                self._slept = 0
+                return found
+        return stops(most, block=True)
 
     # The hot loop.  A call that means nothing costs two stops, one question and two answers.
     def _batch(self, batch: list[tuple[int, int]]) -> None:
