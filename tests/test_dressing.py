@@ -10,6 +10,7 @@ import pytest
 import tracecorr
 from tracecorr.errors import UnrecognisedLog
 from tracecorr.sources import parallel, strace_log
+from tracecorr.verdicts.report import Verdict
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 LOGS = {
@@ -37,6 +38,10 @@ def escaped(log: bytes) -> bytes:
     return log.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
 
 
+def escaped_wholly(log: bytes) -> bytes:
+    return escaped(log).replace(b'"', b"&quot;")
+
+
 DRESSES: dict[str, Dress] = {
     "as it is": lambda log: log,
     "lines that end in CR LF": lambda log: log.replace(b"\n", b"\r\n"),
@@ -61,6 +66,7 @@ DRESSES: dict[str, Dress] = {
     "CRI": before("2023-11-14T22:13:20.123456789Z stderr F "),
     "kubectl --timestamps in a mail": before("> 2023-11-14T22:13:20.123456789Z "),
     "a web page": escaped,
+    "a web page that escapes quotes": escaped_wholly,
     "blanks that do not break": lambda log: log.replace(b"  ", b"\xc2\xa0 "),
     "dots that are one character": lambda log: log.replace(b" ...>", b" \xe2\x80\xa6>").replace(b"<... ", b"<\xe2\x80\xa6 "),
     "blanks at the ends": at_ends(b"", b"  "),
@@ -232,3 +238,26 @@ def test_a_second_half_that_was_broken_in_three_is_put_together(tmp_path: Path) 
         "4100  10:00:00.300000 close(4)         = 0\n"
     )
     assert [entry.what for entry in tracecorr.timeline([log])] == ["accepted", "eof", "closed"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["cases/eof-ignored/fires_no_times", "logs/perf-trace/threads_that_never_close", "logs/perf-script/raw_numbers"],
+)
+def test_a_web_page_is_known_by_any_character_that_it_escapes(case: str, tmp_path: Path) -> None:
+    log = FIXTURES / case / "trace.log"
+    dressed = tmp_path / "trace.log"
+    dressed.write_bytes(b"<pre>\n" + escaped_wholly(log.read_bytes()) + b"</pre>\n")
+    assert [in_short(entry) for entry in tracecorr.parse([dressed]).verdicts] == [
+        in_short(entry) for entry in tracecorr.parse([log]).verdicts
+    ]
+
+
+def in_short(verdict: Verdict) -> tuple[object, ...]:
+    return verdict.cause, verdict.detail, verdict.confidence, verdict.culprit, verdict.socket
+
+
+def test_entities_that_a_program_has_read_stay(tmp_path: Path) -> None:
+    log = tmp_path / "trace.log"
+    log.write_bytes(LOGS["strace"].read_bytes().replace(b'"GET', b'"&quot;&lt;b&gt;'))
+    assert said(log) == said(LOGS["strace"])

@@ -39,6 +39,9 @@ _CONTROL: Final = re.compile(
     rb"\x1b\[[0-9;?]{0,32}[A-Za-z]|\x1b\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)|\x1b[()=>][0-9AB]?"
 )
 _ENTITIES: Final = re.compile(rb"&lt;(?:unfinished|detached|\.\.\. \w)|-&gt;|&lt;\d{1,12}\.\d{3,9}&gt;")
+# Before the first string of a line stands nothing that a program has read or written.
+_ENTITY_UNQUOTED: Final = re.compile(rb"(?m)^[^\"\n]{0,400}?&(?:lt|gt|quot);")
+_TAG: Final = re.compile(rb"</?[A-Za-z][^<>\n]{0,200}>")
 _ENTITY: Final = re.compile(rb"&(lt|gt|quot|amp|#39|#x27);")
 _MEANT: Final = {b"lt": b"<", b"gt": b">", b"quot": b'"', b"amp": b"&", b"#39": b"'", b"#x27": b"'"}
 
@@ -54,12 +57,26 @@ def washing(head: bytes) -> Undress | None:
     steps: list[Undress] = []
     if b"\x1b" in head:
         steps.append(lambda text: _CONTROL.sub(b"", text))
-    if _ENTITIES.search(head) and b"<unfinished" not in head and b"<... " not in head:
-        steps.append(lambda text: _ENTITY.sub(lambda match: _MEANT[match[1]], text))
+    if _is_escaped(head):
+        steps.append(unescaped)
     fine = [pair for pair in _FINE if pair[0] in head]
     if fine:
         steps.append(lambda text: _plain(text, fine))
     return _all_of(steps) if steps else None
+
+
+# A web page has no character that it escapes but in its own tags.
+def _is_escaped(head: bytes) -> bool:
+    if _ENTITIES.search(head):
+        return b"<unfinished" not in head and b"<... " not in head
+    if not _ENTITY_UNQUOTED.search(head):
+        return False
+    return b'"' not in head if b"&quot;" in head else not re.search(rb"[<>]", _TAG.sub(b"", head))
+
+
+def unescaped(text: bytes) -> bytes:
+    """Return the text with what stands for a character in a web page as that character, where the text is of one."""
+    return _ENTITY.sub(lambda match: _MEANT[match[1]], text)
 
 
 def _plain(text: bytes, fine: list[tuple[bytes, bytes]]) -> bytes:
