@@ -42,6 +42,8 @@ _ENTITIES: Final = re.compile(rb"&lt;(?:unfinished|detached|\.\.\. \w)|-&gt;|&lt
 # Before the first string of a line stands nothing that a program has read or written.
 _ENTITY_UNQUOTED: Final = re.compile(rb"(?m)^[^\"\n]{0,400}?&(?:lt|gt|quot);")
 _TAG: Final = re.compile(rb"</?[A-Za-z][^<>\n]{0,200}>")
+# The first line of a log begins behind it: <pre><code>4100  execve(
+_FIRST_TAGS: Final = re.compile(rb"\A(?:<(?:pre|code|tt|div|p|span)\b[^<>\n]{0,200}>){1,8}")
 _ENTITY: Final = re.compile(rb"&(lt|gt|quot|amp|#39|#x27);")
 _MEANT: Final = {b"lt": b"<", b"gt": b">", b"quot": b'"', b"amp": b"&", b"#39": b"'", b"#x27": b"'"}
 
@@ -59,6 +61,8 @@ def washing(head: bytes) -> Undress | None:
         steps.append(lambda text: _CONTROL.sub(b"", text))
     if _is_escaped(head):
         steps.append(unescaped)
+    if _FIRST_TAGS.match(head):
+        steps.append(lambda text: _FIRST_TAGS.sub(b"", text))
     fine = [pair for pair in _FINE if pair[0] in head]
     if fine:
         steps.append(lambda text: _plain(text, fine))
