@@ -91,6 +91,7 @@ class Draft:
 
     def snapshot(self) -> Snapshot:
         """Return what was read."""
+        self._forget_cut_inodes()
         sockets, same = _once(self.sockets)
         return Snapshot(
             source=self.tally.name,
@@ -104,6 +105,28 @@ class Draft:
             },
             ends=self.ends, users=self.users, gaps=tuple(self.gaps),
         )  # fmt: skip
+
+    # One inode is one socket: where rows with other ends have the same one, a terminal, cut(1) or a column has cut it.
+    def _forget_cut_inodes(self) -> None:
+        known: dict[int, set[object]] = {}
+        for row in self.sockets:
+            if row.inode is not None and row.inode > 0 and (both := pair(row)) is not None:
+                known.setdefault(row.inode, set()).add(both)
+        cut = {inode for inode, ends in known.items() if len(ends) > 1}
+        if not cut:
+            return
+        own = {row.origin: self.nameless() for row in self.sockets if row.inode in cut}
+        self.sockets = [row._replace(inode=own[row.origin]) if row.origin in own else row for row in self.sockets]
+        for process in self._processes.values():
+            for fd, held in process.descriptors.items():
+                if held.origin in own:
+                    process.descriptors[fd] = held._replace(target=f"socket:[{own[held.origin]}]")
+        first = next(row for row in self.sockets if row.origin in own)
+        why = f"{len(own)} sockets have the inode of another: the lines were cut, and what stood behind is unknown"
+        line = first.origin.line if first.origin is not None else None
+        self.gaps.append(
+            Gap("lines were cut", why, "the listing as it is, not as wide as a terminal", self.tally.name, line)
+        )
 
 
 # A connection has one line for each of its processes (netstat -u of illumos, sockstat), or one for each time that the
