@@ -158,7 +158,8 @@ def _came_by(case: Case, holder: FileDescriptor, finding: Finding, clock: str | 
         return f"{inherited}, open since before the {case.medium} began"
     when = moment(fact.at, clock)
     if holder.how == "fork":
-        text = f", forked from {named(fact.process)}{when}{_before(fact, finding)}"
+        verb = "copied there by unshare()" if fact.what == "unshare" else f"forked from {named(fact.process)}"
+        text = f", {verb}{when}{_before(fact, finding)}"
         return text + (f", kept across {holder.survived.call}" if holder.survived is not None else "")
     if holder.how == "passed":
         giver = f" from {named(holder.source.process)}" if holder.source is not None else ""
