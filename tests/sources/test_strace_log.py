@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tracecorr
 from tracecorr.events import TaskId
 from tracecorr.kernel import AF_INET, AF_INET6, CLONE_FILES, CLONE_THREAD, MSG_PEEK, POLLIN, POLLRDHUP, SOCK_STREAM
 from tracecorr.sources import strace_log
@@ -24,6 +26,7 @@ from tracecorr.syscalls.record import (
     UnfinishedRecord,
 )
 
+CASES = Path(__file__).parents[2] / "fixtures" / "cases"
 FORMAT: LogFormat = strace_log
 SECOND = 10**9
 ELEVEN = (11 * 3600 + 5 * 60 + 7) * SECOND
@@ -659,3 +662,16 @@ def test_one_line_is_enough_to_recognise_a_log(line: str) -> None:
 )
 def test_lines_of_others_are_not_recognised(line: str) -> None:
     assert not FORMAT.recognises([line.encode()])
+
+
+@pytest.mark.parametrize(
+    "line", [b'read(4, "", 10) = 0', b"close(4) = 0", b'read(4, "", 10 <unfinished ...>', b"accept(3) = 9"]
+)
+def test_what_a_program_prints_is_no_call_where_every_line_has_a_task_and_a_time(line: bytes, tmp_path: Path) -> None:
+    log = CASES / "inherited-copy" / "spares_handed_to_a_program_as_its_input" / "trace.log"
+    lines = log.read_bytes().splitlines()
+    path = tmp_path / "trace.log"
+    for at in range(1, len(lines)):
+        path.write_bytes(b"\n".join([*lines[:at], line, *lines[at:], b""]))
+        report = tracecorr.parse([path])
+        assert not report.verdicts and report.sources[0].skipped == 1

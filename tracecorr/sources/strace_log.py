@@ -38,6 +38,9 @@ _SAMPLED: Final = 16
 # How far the first block is looked at for what holds for the whole log.
 _SURVEYED: Final = 4000
 
+# So many lines of a kind, for each that is not, tell how all lines look.
+_ENOUGH: Final = 8
+
 # Frames of one stack that are kept: enough to leave libc and reach the program's own code.
 _FRAMES: Final = 12
 
@@ -62,6 +65,18 @@ def _torn_at_the_start(block: bytes) -> bytes | None:
         return None
     tasks = set(grammar.FIRST_COLUMN.findall(block))
     return match[1] if match[1] not in tasks and any(task.endswith(match[1]) for task in tasks) else None
+
+
+# Whether a task and a time stand before all lines but for some strange ones, as they do with -f -tt -o.
+def _are_prefixed(lines: list[bytes]) -> bool:
+    prefixed = bare = 0
+    for line in lines:
+        match = grammar.LINE_PREFIX.match(line)
+        if match is not None and match[1] and match[3] and not line.startswith(b"["):
+            prefixed += 1
+        elif match is None or not match[0]:
+            bare += grammar.COMPLETE.match(line) is not None
+    return prefixed >= _ENOUGH and prefixed >= _ENOUGH * bare
 
 
 class _Half:
@@ -107,6 +122,7 @@ class _Reader:
         self.every_line = tally.every_line
         self.names: dict[bytes, str] = {}
         self.torn: bytes | None = None
+        self.prefixed = False
         self.broken: dict[TaskId, _Half] = {}
 
     def read(self, blocks: Iterable[bytes]) -> Iterator[Record]:
@@ -168,7 +184,9 @@ class _Reader:
         self.torn = _torn_at_the_start(block)
         born = set(re.findall(rb"Process (\d{1,10}) attached", block)) | set(grammar.FORKED.findall(block))
         root: bytes | None = None
-        for line in block.split(b"\n", _SURVEYED)[:_SURVEYED]:
+        lines = block.split(b"\n", _SURVEYED)[:_SURVEYED]
+        self.prefixed = _are_prefixed(lines)
+        for line in lines:
             match = grammar.LINE_PREFIX.match(line)
             if match is None or not match[0]:
                 continue
@@ -234,6 +252,10 @@ class _Reader:
             yield from self._other(text, line)
             return
         task_name, comm, time, delta, _, name, args, result = match.groups()
+        if self._is_foreign(task_name, time, line):
+            self.others += 1
+            yield from self._stray(text, text, task_name, time, line)
+            return
         if self.every_line and not self.tally.every_line and name not in grammar.KNOWN:
             self._time(time, delta if time is None else None)
             return
@@ -246,6 +268,10 @@ class _Reader:
             yield from self._named(task, comm, at, origin)
         self.last_task, self.last_line = task, line
         yield self._call(task, name, args, result, at, at, origin, origin)
+
+    # In a file of strace -f -tt -o every line has a task and a time: what has neither was written by something else.
+    def _is_foreign(self, task: bytes | None, time: bytes | None, line: int) -> bool:
+        return self.prefixed and task is None and time is None and line > 1
 
     def _time(self, time: bytes | None, delta: bytes | None) -> int | None:
         if time is not None:
@@ -328,7 +354,8 @@ class _Reader:
         body = text[match.end() :]
         self.others += not body.startswith(b"<... ")
         task_name, comm, time, delta = match[1], match[2], match[3], match[4]
-        if body.startswith((b"<... ", b"--- ", b"+++ ")) or re.match(grammar.CALL, body):
+        ours = body.startswith((b"<... ", b"--- ", b"+++ ")) or re.match(grammar.CALL, body)
+        if ours and not self._is_foreign(task_name, time, line):
             task = self._task(task_name)
             at = self._time(time, delta if time is None else None)
             origin = Origin(self.tally.name, line)
