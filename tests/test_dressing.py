@@ -256,6 +256,12 @@ def in_short(verdict: Verdict) -> tuple[object, ...]:
     return verdict.cause, verdict.detail, verdict.confidence, verdict.culprit, verdict.socket
 
 
+def test_a_coloured_log_whose_name_ends_in_a_number_is_none_of_a_set(tmp_path: Path) -> None:
+    dressed = tmp_path / "trace.log.1"
+    dressed.write_bytes(DRESSES["colours"](LOGS["strace"].read_bytes()))
+    assert said(dressed) == said(LOGS["strace"])
+
+
 def test_entities_that_a_program_has_read_stay(tmp_path: Path) -> None:
     log = tmp_path / "trace.log"
     log.write_bytes(LOGS["strace"].read_bytes().replace(b'"GET', b'"&quot;&lt;b&gt;'))

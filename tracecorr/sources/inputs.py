@@ -217,9 +217,11 @@ def is_log(path: str) -> bool:
 def _lacks_pids(path: str) -> bool:
     source = Input(path)
     try:
-        lines = source.head.split(b"\n")[:_HEAD_LINES]
+        undress = washing(source.head)
+        head = source.head if undress is None else undress(source.head)
+        lines = head.split(b"\n")[:_HEAD_LINES]
         if not source.head and not Path(path).with_suffix("").exists():
             return True  # of a set: a task that made no call
-        return LOG_FORMATS["strace"].recognises(lines) and not _COLUMN.search(source.head)
+        return LOG_FORMATS["strace"].recognises(lines) and not _COLUMN.search(head)
     finally:
         source.close()
