@@ -675,3 +675,10 @@ def test_what_a_program_prints_is_no_call_where_every_line_has_a_task_and_a_time
         path.write_bytes(b"\n".join([*lines[:at], line, *lines[at:], b""]))
         report = tracecorr.parse([path])
         assert not report.verdicts and report.sources[0].skipped == 1
+
+
+@pytest.mark.parametrize(
+    "line", ["--- stopped by SIGSTOP ---", "--- SIGSTOP {si_signo=SIGSTOP} ---", "+++ exited with 0 +++"]
+)
+def test_a_log_of_a_process_that_made_no_call_is_one_of_strace(line: str) -> None:
+    assert strace_log.recognises([f"4100  10:00:00.710266 {line}".encode(), b""])

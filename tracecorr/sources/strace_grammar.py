@@ -118,7 +118,7 @@ def _is_strace(line: bytes) -> bool:
     if match:
         return RESULT.match(match[8]) is not None and not re.search(rb" \(0x[0-9a-f]+\)$", match[8])
     body = line[prefix_end(line) :]
-    if body.startswith((b"--- SIG", b"+++ ", b"<... ")):
+    if body.startswith((b"--- SIG", b"--- stopped by SIG", b"+++ ", b"<... ")):
         return True
     return bool(re.match(CALL, body)) and body.rstrip().endswith((b"<unfinished ...>", b"<detached ...>"))
 
