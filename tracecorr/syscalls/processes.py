@@ -42,6 +42,8 @@ def clone_flags(record: SyscallRecord) -> int:
         # Its beginning lies before the log; only threads are made with these.
         return kernel.CLONE_FILES | kernel.CLONE_THREAD
     flags = named.get("flags", first.get("flags") if isinstance(first, dict) else first)
+    if record.name == "clone3" and not len(record.args):
+        return 0  # its beginning lies before the log; of a thread strace shows parent_tid at the return
     if record.name == "clone3" and not isinstance(first, dict):
         # The structure was not decoded (-e raw): the C library calls clone3 to make threads.
         return kernel.CLONE_FILES | kernel.CLONE_THREAD
