@@ -33,7 +33,8 @@ def call_began(system: System, event: CallBegan) -> None:
             used(system, task, slot, at)
     else:
         on = on if on is not None and not on.is_connection else None
-    task.call = Call(event.name, event.fd, at, on)
+    new = event.fd is not None and slot is None and not task.table.is_touched(event.fd)
+    task.call = Call(event.name, event.fd, at, on, new)
     if on is not None and not on.is_connection:
         on.calls += 1
 

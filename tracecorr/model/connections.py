@@ -284,6 +284,8 @@ def _passed_on(system: System, description: OpenFileDescription, fact: Fact) -> 
 def socket_seen(system: System, event: SocketSeen) -> None:
     """The log says what a descriptor refers to: take what is news, and notice what contradicts the replay."""
     task = task_of(system, event.task)
+    if task.closed_inside(event.fd):
+        return
     descriptor = task.table.slots.get(event.fd)
     if descriptor is not None and _is_another(descriptor.description, event):
         forget(system, descriptor, Fact("replaced", event.at, task, event.fd, "", event.origin, system.step))

@@ -18,12 +18,16 @@ _SHUT = 16
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """A call that a thread has entered and not left; `on` is what its first descriptor refers to."""
+    """A call that a thread has entered and not left; `on` is what its first descriptor refers to.
+
+    `new` says that the log had not named that descriptor before.
+    """
 
     name: str
     fd: int | None
     since: Fact
     on: OpenFileDescription | None
+    new: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -59,6 +63,15 @@ class Task:
     lines: int = 0
     reaped: bool = False
     detached: bool = False
+
+    def closed_inside(self, number: int) -> bool:
+        """Say whether a descriptor older than the log was closed while this thread was in a call on it."""
+        left = self.left
+        return (
+            left is not None and left.new and left.fd == number
+            and number not in self.table.slots and self.table.is_touched(number)
+        )  # fmt: skip
+
     older: bool = False
     seen: bool = False
     last_eof: OpenFileDescription | None = None

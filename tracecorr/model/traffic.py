@@ -26,6 +26,8 @@ _FAR = 10_000_000  # ns: lines of different threads may stand in either order wh
 # may have closed it since, and the number may be in use again.
 def _target(system: System, task: Task, event: BytesReceived | BytesSent | EndOfFileRead) -> FileDescriptor:
     slot = task.table.slots.get(event.fd)
+    if task.closed_inside(event.fd):
+        slot = FileDescriptor(event.fd, task.table, OpenFileDescription("unknown", system.step), None, "unknown", None)
     left, task.left = task.left, None
     if left is not None and left.fd == event.fd and left.on is not None and left.name == event.call:
         if slot is not None and slot.description is left.on:
