@@ -63,6 +63,10 @@ class Task:
     lines: int = 0
     reaped: bool = False
     detached: bool = False
+    older: bool = False
+    seen: bool = False
+    last_eof: OpenFileDescription | None = None
+    shut: deque[OpenFileDescription] = field(default_factory=lambda: deque(maxlen=_SHUT))
 
     def closed_inside(self, number: int) -> bool:
         """Say whether a descriptor older than the log was closed while this thread was in a call on it."""
@@ -71,8 +75,3 @@ class Task:
             left is not None and left.new and left.fd == number
             and number not in self.table.slots and self.table.is_touched(number)
         )  # fmt: skip
-
-    older: bool = False
-    seen: bool = False
-    last_eof: OpenFileDescription | None = None
-    shut: deque[OpenFileDescription] = field(default_factory=lambda: deque(maxlen=_SHUT))
