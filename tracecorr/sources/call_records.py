@@ -7,6 +7,7 @@ from typing import Final
 
 from tracecorr.events import Gap, Origin, TaskId
 from tracecorr.sources.register_arguments import NOTHING, PLANS, Plan, error_name, means_something
+from tracecorr.sources.stacks import Stacks
 from tracecorr.sources.syscall_info import ARGUMENTS, IS_ERROR, RESULT, WORDS
 from tracecorr.sources.system_calls import CALLS, call_name
 from tracecorr.sources.tracee import PAST, Tracee
@@ -15,6 +16,7 @@ from tracecorr.syscalls.record import (
     NameRecord,
     Record,
     SignalRecord,
+    StackRecord,
     SupersededRecord,
     SyscallRecord,
     UnfinishedRecord,
@@ -36,14 +38,22 @@ _X32: Final = 0x40000000
 
 
 class CallRecords:
-    """Makes the records of one tracing; `ready` holds those that nobody has taken yet."""
+    """Makes the records of one tracing, with `stacks` those too; `ready` holds what nobody has taken yet."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, stacks: Stacks | None = None) -> None:
         self.ready: list[Record] = []
         self._source = source
+        self._stacks = stacks
         self._number = 0
         # Threads in a call whose entry must be told before other threads' returns.
         self._early: dict[int, Tracee] = {}
+
+    def taken(self) -> list[Record]:
+        """Return what is ready, and forget it."""
+        if self._stacks is not None:
+            self._stacks.settle()
+        ready, self.ready = self.ready, []
+        return ready
 
     def origin(self) -> Origin:
         """Return the origin of the next record."""
@@ -109,6 +119,8 @@ class CallRecords:
                 tracee.told or origin, path, False, note,
             )
         )  # fmt: skip
+        if self._stacks is not None and (frames := self._stacks.take(tracee, name, result)) is not None:
+            self.ready.append(StackRecord(tracee.task, self.origin(), frames))
         self._past(tracee)
 
     # What the thread is in has been told: its return, if any, tells nothing more.
@@ -135,8 +147,15 @@ class CallRecords:
         if tracee.plan is not None:
             self._finish(tracee, child, None, now)
 
+    def meaningless(self, tracee: Tracee, number: int) -> None:
+        """The thread, whose entry is in WORDS, is about to make a call of which there is no plan."""
+        if self._stacks is not None and number in self._stacks.mapping:
+            self._stacks.remapped(tracee)
+
     def executed(self, tracee: Tracee, now: int) -> None:
         """The thread runs another program."""
+        if self._stacks is not None:
+            self._stacks.forget(tracee)
         if tracee.plan is not None:
             self._finish(tracee, 0, None, now)
         try:
@@ -160,6 +179,8 @@ class CallRecords:
     def exited(self, tracee: Tracee, how: str, now: int) -> None:
         """The thread is no more."""
         self._early.pop(tracee.tid, None)
+        if self._stacks is not None and tracee.process == tracee.tid:
+            self._stacks.forget(tracee)
         self.ready.append(ExitRecord(tracee.task, now, self.origin(), how))
 
     def foreign(self, tracee: Tracee) -> None:

@@ -85,6 +85,15 @@ def stat(pid: int, tid: int | None = None) -> Stat:
     )  # fmt: skip
 
 
+def process_of(tid: int) -> int:
+    """Return the process that a thread belongs to; of one that has ended nobody knows, and it stands for itself."""
+    try:
+        lines = read(f"/proc/{tid}/status", tid).splitlines()
+    except (NoSuchProcess, PermissionDenied):
+        return tid
+    return next((int(line[5:]) for line in lines if line.startswith("Tgid:")), tid)
+
+
 def standing(pid: int) -> int:
     """Return the thread that has what the process has: the first, or, where that has ended alone, another.
 

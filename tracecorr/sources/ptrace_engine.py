@@ -21,6 +21,7 @@ from tracecorr.sources.ptrace_calls import (
 from tracecorr.sources.ptrace_seize import seize, yama_scope
 from tracecorr.sources.ptrace_tracing import PtraceTracing
 from tracecorr.sources.register_arguments import PLANS
+from tracecorr.sources.stacks import Stacks
 from tracecorr.sources.syscall_info import NATIVE, by_syscall_info, reader
 from tracecorr.sources.system_calls import CALLS
 
@@ -31,7 +32,7 @@ COST: Final = (
 )
 
 
-STACKS: Final = False
+STACKS: Final = True
 
 
 def missing(*, stacks: bool = False) -> list[Requirement]:
@@ -51,7 +52,7 @@ def missing(*, stacks: bool = False) -> list[Requirement]:
 
 def attach(pids: Sequence[int], *, stacks: bool = False) -> PtraceTracing:
     """Seize the threads of the processes.  They run on until records() is asked for the first one."""
-    return PtraceTracing(NAME, seize(pids), PTRACE_SYSCALL, reader())
+    return PtraceTracing(NAME, seize(pids), PTRACE_SYSCALL, reader(), stacks=Stacks() if stacks else None)
 
 
 def launch(command: Sequence[str], *, stacks: bool = False) -> PtraceTracing:
@@ -62,7 +63,8 @@ def launch(command: Sequence[str], *, stacks: bool = False) -> PtraceTracing:
     except BaseException:
         child.abandon()
         raise
-    return PtraceTracing(NAME, seized, PTRACE_SYSCALL, reader(), [child.pid], child.release)
+    taken = Stacks() if stacks else None
+    return PtraceTracing(NAME, seized, PTRACE_SYSCALL, reader(), [child.pid], child.release, stacks=taken)
 
 
 def launch_filtered(command: Sequence[str]) -> PtraceTracing:

@@ -36,6 +36,7 @@ from tracecorr.sources.ptrace_calls import (
 from tracecorr.sources.ptrace_release import Release
 from tracecorr.sources.ptrace_seize import seize
 from tracecorr.sources.ptrace_stops import Stops
+from tracecorr.sources.stacks import Stacks
 from tracecorr.sources.syscall_info import EXIT, FIRST, NATIVE_ENTRY, NUMBER, WORDS, Reader
 from tracecorr.sources.tracee import Tracee
 from tracecorr.syscalls.record import Record
@@ -53,14 +54,15 @@ class PtraceTracing:
     """Processes that are traced by the thread which made this.
 
     `seized` are their threads, each with its process; `go` is the request that lets a thread run on.  Children of ours
-    that nobody else waits for are `own`; `release` lets one that is held back begin.
+    that nobody else waits for are `own`; `release` lets one that is held back begin.  `stacks` takes stacks.
     """
 
     def __init__(
         self, source: str, seized: dict[int, int], go: int, read: Reader, own: Sequence[int] = (),
-        release: Callable[[], None] = lambda: None,
+        release: Callable[[], None] = lambda: None, *, stacks: Stacks | None = None,
     ) -> None:  # fmt: skip
-        self._calls = CallRecords(source)
+        self._calls = CallRecords(source, stacks)
+        self._stacks = stacks
         self._numbers = ProcessNumbers()
         self._stops = Stops(self._calls, self._numbers)
         self._metronome = Metronome()
@@ -97,8 +99,7 @@ class PtraceTracing:
         yield from self._taken()
 
     def _taken(self) -> list[Record]:
-        ready, self._calls.ready = self._calls.ready, []
-        return ready
+        return self._calls.taken()
 
     def _next_stops(self) -> list[tuple[int, int]]:
         tracees, dying = self._stops.tracees, self._stops.dying
@@ -153,6 +154,8 @@ class PtraceTracing:
             self._calls.foreign(tracee)
         elif (plan := plan_of(number)) is not None:
             self._calls.entered(tracee, plan, now)
+        else:
+            self._calls.meaningless(tracee, number)
 
     def _beginning(self) -> None:
         """Wait until all threads have stopped, take the picture, and let them run."""
@@ -191,7 +194,7 @@ class PtraceTracing:
         if tid in self._stops.tracees:
             return False
         self._stops.tracees[tid] = Tracee(tid, self._go, self._numbers.of(tid))
-        self._processes[tid] = _process_of(tid)
+        self._processes[tid] = procfs.process_of(tid)
         return True
 
     def _newcomers(self) -> set[int]:
@@ -245,6 +248,8 @@ class PtraceTracing:
         self._metronome.stop()
         release = Release({*self._stops.tracees, *self._stops.strangers}, self._stops.children)
         release.run({**self._stops.strangers, **self._held})
+        if self._stacks is not None:
+            self._stacks.close()
 
     # A program under a filter is lost without a tracer (see seccomp_filter): it is asked to end, and then made to.
     def _end(self) -> None:
@@ -269,13 +274,3 @@ def _is_child(pid: int) -> bool:
         return procfs.stat(pid).parent == os.getpid()
     except NoSuchProcess:
         return False
-
-
-def _process_of(tid: int) -> int:
-    try:
-        for line in procfs.read(f"/proc/{tid}/status", tid).splitlines():
-            if line.startswith("Tgid:"):
-                return int(line[5:])
-    except NoSuchProcess:
-        pass
-    return tid

@@ -18,6 +18,7 @@ from tracecorr.sources.base import Tally
 from tracecorr.sources.clock import Clock
 from tracecorr.sources.strace_grammar import recognises as recognises
 from tracecorr.syscalls.record import (
+    STACK_FRAMES,
     DetachedRecord,
     ExitRecord,
     NameRecord,
@@ -40,9 +41,6 @@ _SURVEYED: Final = 4000
 
 # So many lines of a kind, for each that is not, tell how all lines look.
 _ENOUGH: Final = 8
-
-# Frames of one stack that are kept: enough to leave libc and reach the program's own code.
-_FRAMES: Final = 12
 
 # A line that says nothing in this many bytes will not be joined with what follows it.
 _LONGEST_HALF: Final = 1 << 16
@@ -482,7 +480,7 @@ class _Reader:
         if line == self.last_line + 1:
             self.stack, self.stack_after = [], self.last_line
             yield StackRecord(self.last_task, Origin(self.tally.name, line), self.stack)
-        if line - self.stack_after <= _FRAMES and line == self.stack_after + 1 + len(self.stack):
+        if line - self.stack_after <= STACK_FRAMES and line == self.stack_after + 1 + len(self.stack):
             self.stack.append(frame.decode("utf-8", "replace"))
 
     # Tries whether this line completes the one that was cut.

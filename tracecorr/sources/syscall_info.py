@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from tracecorr.sources.ptrace_calls import MACHINE, PTRACE_GET_SYSCALL_INFO, PTRACE_GETREGSET, ptrace
@@ -52,10 +53,15 @@ _ARM_NUMBER, _ARM_SP, _ARM_PC = 8, 31, 32
 _LOWEST_ERROR: Final = (1 << 64) - 4095  # IS_ERR_VALUE, include/linux/err.h
 
 
+def registers(tid: int) -> Sequence[int] | None:
+    """Return the registers of a stopped thread until the next call of this; None when it is no more."""
+    _IOVEC[1] = 8 * 64
+    return _REGISTERS if ptrace(PTRACE_GETREGSET, tid, _NT_PRSTATUS, _IOVEC_AT) >= 0 else None
+
+
 def by_registers(tid: int, leaving: bool) -> bool:
     """Read the registers.  They do not tell an entry from an exit: only the order of stops does."""
-    _IOVEC[1] = 8 * 64
-    if ptrace(PTRACE_GETREGSET, tid, _NT_PRSTATUS, _IOVEC_AT) < 0:
+    if registers(tid) is None:
         return False
     arm = MACHINE == "aarch64"
     _fill_arm(leaving) if arm else _fill_x86(leaving)

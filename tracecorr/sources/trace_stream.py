@@ -155,7 +155,7 @@ class TracefsTracing:
     # Those that the kernel follows now; what is translated lags behind.
     def _processes(self) -> set[int]:
         threads = self._translator.threads
-        return set(threads.values()) | {_process_of(tid) for tid in self._recorder.followed() - threads.keys()}
+        return set(threads.values()) | {procfs.process_of(tid) for tid in self._recorder.followed() - threads.keys()}
 
     def _gaps(self) -> Iterator[Gap]:
         lost = self._recorder.buffers.lost
@@ -194,11 +194,3 @@ def _lives(pid: int, tid: int) -> bool:
         return procfs.stat(pid, tid).state not in ("Z", "X")
     except NoSuchProcess:
         return False
-
-
-def _process_of(tid: int) -> int:
-    try:
-        with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as lines:
-            return next((int(line.split()[1]) for line in lines if line.startswith("Tgid:")), tid)
-    except OSError:
-        return tid

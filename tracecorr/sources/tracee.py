@@ -18,15 +18,17 @@ class Tracee:
     `plan` is how to read that call, None when it has no meaning; `told` is the origin of the UnfinishedRecord that told
     of its entry.  `go` is the request that lets it run on to its next stop.  `ending` holds the words for its end once
     the kernel has announced it.  `local` maps process numbers of its pid namespace to ours where that is another one.
+    `process` is None until somebody has asked for it.
     """
 
-    __slots__ = ("call", "ending", "entered", "foreign", "go", "local", "plan", "registers", "task", "tid", "told", "values")  # fmt: skip  # noqa: E501
+    __slots__ = ("call", "ending", "entered", "foreign", "go", "local", "plan", "process", "registers", "task", "tid", "told", "values")  # fmt: skip  # noqa: E501
 
     def __init__(self, tid: int, go: int, local: dict[int, int] | None = None) -> None:
         self.tid = tid
         self.task = TaskId(tid)
         self.go = go
         self.local = local
+        self.process: int | None = None
         self.foreign = False
         self.ending: str | None = None
         self.registers: tuple[int, ...] = ()

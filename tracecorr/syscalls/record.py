@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Union
+from typing import Any, Final, NamedTuple, Union
 
 from tracecorr.events import Endpoint, Gap, Origin, TaskId
 from tracecorr.kernel import TcpState
@@ -108,6 +108,10 @@ class DetachedRecord(NamedTuple):
     task: TaskId
     at: int | None
     origin: Origin
+
+
+# Frames of one stack that are kept: enough to leave libc and reach the program's own code.
+STACK_FRAMES: Final = 12
 
 
 class StackRecord(NamedTuple):

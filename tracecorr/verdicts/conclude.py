@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from typing import Final
 
 from tracecorr.kernel import TcpState
 from tracecorr.model.fact import Fact
@@ -236,12 +238,22 @@ def _evidence(case: Case, finding: Finding) -> Iterable[Evidence]:
     yield from _to_the_end(case, finding)
 
 
-# The user function that made the call, where the log has a stack (strace -k).
+# As strace -k writes it: file(function+offset in the function) [offset in the file]; a function of C++ has parentheses.
+_FRAME: Final = re.compile(
+    r"(?P<file>/.*?)(?: \(deleted\))?\((?:(?P<function>.+)\+0x[0-9a-f]+)?\) \[(?P<offset>0x[0-9a-f]+)\]"
+)
+_C_LIBRARY: Final = re.compile(r".*/(?:libc|libpthread|ld)\b[-.\w]*\.so[^/]*")
+
+
+# The user function that made the call, where there is a stack; of one that has no name, what addr2line asks for.
 def _frame(case: Case, fact: Fact) -> str:
     for frame in case.system.stacks.get(fact.origin, ()):
-        function = frame.rpartition("(")[2].partition("+")[0]
-        if function and "libc" not in frame and "/ld" not in frame and "libpthread" not in frame:
-            return f" in {function}()"
+        match = _FRAME.fullmatch(frame)
+        if match is None or _C_LIBRARY.fullmatch(match["file"]):
+            continue
+        if match["function"] is None:
+            return f" at {match['file']}+{match['offset']}"
+        return f" in {match['function']}" + ("" if match["function"].endswith(")") else "()")
     return ""
 
 
