@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -341,6 +342,13 @@ def mutated(data: bytes, choose: random.Random) -> bytes:
 def test_mutated_logs_give_a_report_or_an_error(number: int, seed: int, tmp_path: Path) -> None:
     path = tmp_path / "trace.log"
     path.write_bytes(mutated(SEEDS[number], random.Random(seed)))
+    outcome(path)
+
+
+@pytest.mark.parametrize("number", range(len(SEEDS)))
+def test_numbers_with_zeros_before_them_are_no_traceback(number: int, tmp_path: Path) -> None:
+    path = tmp_path / "trace.log"
+    path.write_bytes(re.sub(rb"(?<![\w.])(\d+)", rb"00\1", SEEDS[number]))
     outcome(path)
 
 

@@ -241,6 +241,11 @@ def test_revents_of_poll_come_as_a_note() -> None:
     assert record.args[0] == [{"fd": 4, "events": POLLIN}]
 
 
+@pytest.mark.parametrize("rest", ["00 poll([{", "([{", "x ([", "([[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[{"])
+def test_what_is_no_note_of_poll_does_no_harm(rest: str) -> None:
+    assert call(f"poll([{{fd=4, events=POLLIN}}], 1, -1) = 3 {rest}").result == 3
+
+
 @pytest.mark.parametrize("padding", [" ", "          ", "\t"])
 def test_the_result_is_found_behind_any_padding(padding: str) -> None:
     assert call(f"close(4){padding}= 0").result == 0

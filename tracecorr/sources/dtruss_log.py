@@ -14,7 +14,7 @@ from typing import Final
 from tracecorr.events import Gap, Origin, TaskId
 from tracecorr.sources.base import WATCHERS, Tally, blocked
 from tracecorr.sources.bsd_values import translated
-from tracecorr.sources.call_text import parsed
+from tracecorr.sources.call_text import number, parsed
 from tracecorr.sources.errno_names import bsd
 from tracecorr.sources.pairing import Result
 from tracecorr.sources.threads_of import ThreadsOf
@@ -109,7 +109,7 @@ class _Reader:
         if prefix.re is _PLAIN or prefix[1] is None:
             return TaskId(0)
         self.tally.columns = True
-        return self.threads.task(int(prefix[1]), int(prefix[2], 0))
+        return self.threads.task(int(prefix[1]), number(prefix[2]))
 
 
 def _result(match: re.Match[str]) -> Result:

@@ -15,6 +15,7 @@ from tracecorr.events import Gap, Origin, TaskId
 from tracecorr.kernel import CONSTANTS
 from tracecorr.sources import clone3
 from tracecorr.sources.base import WATCHERS, Tally, blocked
+from tracecorr.sources.call_text import number as integer
 from tracecorr.sources.errno_names import RESTARTS
 from tracecorr.sources.pairing import Pairing, Result
 from tracecorr.syscalls.record import NameRecord, Record, SyscallRecord, UnfinishedRecord, Value
@@ -203,7 +204,7 @@ def _address(text: str) -> Value:
 # Descriptors are ints, and -1 is printed as what it is without a sign.
 def _word(text: str, prefix: str) -> Value:
     if number := _NUMBER.match(text):
-        value = int(number[0], 0)
+        value = integer(number[0])
         if "|" not in text:
             return value - 2 * _INT if value == 2 * _INT - 1 else value
     bits = 0
@@ -212,5 +213,5 @@ def _word(text: str, prefix: str) -> Value:
         known = CONSTANTS.get(word, CONSTANTS.get(prefix + word))
         if number is None and known is None and not _WORD.fullmatch(word):
             return text
-        bits |= int(number[0], 0) if number is not None else known or 0
+        bits |= integer(number[0]) if number is not None else known or 0
     return bits

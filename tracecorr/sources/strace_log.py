@@ -77,6 +77,13 @@ def _are_prefixed(lines: list[bytes]) -> bool:
     return prefixed >= _ENOUGH and prefixed >= _ENOUGH * bare
 
 
+# What poll(2) has found, behind its result: ([{fd=4, revents=POLLIN}])
+def _revents(note: bytes) -> Value:
+    place = note.find(b"([{")
+    told = parse_members(note[place:].decode("utf-8", "replace"))[0][1] if place >= 0 else None
+    return told[0] if isinstance(told, list) and told else None
+
+
 class _Half:
     """A call that was entered: its name, its arguments so far, and where."""
 
@@ -342,7 +349,7 @@ class _Reader:
             value, error = -1, b"EINJECTED"
         if duration is not None and entered is not None:
             at = entered + self.clock.length(duration[1])
-        told = parse_members(note.decode("utf-8", "replace"))[0][1][0] if b"([{" in note else None
+        told = _revents(note)
         return value, path.decode("utf-8", "replace") if path else None, error.decode() if error else None, at, told
 
     # Everything that is no complete call.

@@ -16,6 +16,7 @@ from tracecorr.events import Endpoint, Gap, Origin, TaskId
 from tracecorr.kernel import TcpState
 from tracecorr.sources.arguments import parse_members
 from tracecorr.sources.base import WATCHERS, Tally
+from tracecorr.sources.call_text import number as integer
 from tracecorr.sources.errno_names import RESTARTS, linux
 from tracecorr.sources.pairing import Pairing, Result
 from tracecorr.syscalls.record import ExitRecord, NameRecord, Record, StateRecord, SyscallRecord, Value
@@ -147,7 +148,7 @@ def arguments(text: str) -> list[Value]:
 def _value(word: str) -> Value:
     number = _NUMBER.match(word)
     if number is not None:
-        return int(number[0], 0)
+        return integer(number[0])
     return next((value for _, value in parse_members(word)), word)
 
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from tracecorr.events import Origin, TaskId
 from tracecorr.sources.base import WATCHERS, Tally
 from tracecorr.sources.bsd_values import translated
+from tracecorr.sources.call_text import number as integer
 from tracecorr.sources.clock import Clock
 from tracecorr.sources.pairing import Result
 from tracecorr.sources.sleeping import Sleeping, Told
@@ -152,7 +153,7 @@ class _Reader:
         if error or number:
             result = Result(-1, error or f"Err#{number}")
         else:
-            result = Result(int(value, 0) if value else 0 if executed or name == "execve" else None)
+            result = Result(integer(value) if value else 0 if executed or name == "execve" else None)
         if name in FORK_FAMILY:
             self.threads.born(result.value)
         # "thread_init() =" has no result: whatever it did, it has returned.

@@ -14,6 +14,7 @@ from tracecorr.events import Origin, TaskId
 from tracecorr.sources.base import WATCHERS, Tally
 from tracecorr.sources.bsd_values import translated
 from tracecorr.sources.call_text import Call
+from tracecorr.sources.call_text import number as integer
 from tracecorr.sources.clock import Clock
 from tracecorr.sources.pairing import Result
 from tracecorr.sources.sleeping import Sleeping, Told
@@ -131,7 +132,7 @@ class _Reader:
         if asleep:
             yield from self.calls.asleep(told)
             return
-        result = Result(-1, error or f"ERR#{number}") if number else Result(int(value, 0) if value else None)
+        result = Result(-1, error or f"ERR#{number}") if number else Result(integer(value) if value else None)
         if name in FORK_FAMILY:
             self.threads.born(result.value)
         yield self.calls.finished(told, result)
